@@ -411,7 +411,12 @@ class Migration:
             self.store.leads = False
         seconds = round(time.monotonic() - began, 4)
         done = 0 if moved else sum(int(note["made"]) for note in self.journal.notes("completed"))
-        restored = replace(back.prove(self.originals, before=done), seconds=seconds)
+        # with the cut-over applications went on by the new model, and edits left old vectors alone
+        since = self._reached(State.CUT_OVER) and not self._claim.in_part
+        restored = replace(
+            back.prove(self.originals, before=done, followed=self.marks if since else None),
+            seconds=seconds,
+        )
         self.journal.write(
             "note", rolled, self.plan.digest, kind="restored", rows=restored.as_json()
         )

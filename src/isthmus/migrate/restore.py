@@ -17,7 +17,7 @@ from isthmus.bridge import Bridge
 from isthmus.bridge.store_sample import Transforms
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError
-from isthmus.migrate.marks import Marks, hashes_of, payload_hashes, row_hashes
+from isthmus.migrate.marks import Hashes, Marks, hashes_of, payload_hashes, row_hashes
 from isthmus.migrate.models import median_cosine
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.read_back import came_back
@@ -182,12 +182,16 @@ class WayBack:
         if not came_back(back.vectors, rows, kept_as)[back.present].all():
             raise InputError("old vectors came back otherwise than put", where=store.url)
 
-    def prove(self, originals: Marks, *, before: int = 0) -> Restored:
+    def prove(
+        self, originals: Marks, *, before: int = 0, followed: Marks | None = None
+    ) -> Restored:
         """Compare each old vector with what it was at first; those of edited items are made anew.
 
         Args:
             originals: hashes of the old vectors, and of the texts then.
             before: items that a way back which was cut short had given an old vector.
+            followed: hashes of the texts that the new vectors had at the cut-over; an item that
+                came after ``originals`` and has another text now was edited since.
 
         Raises:
             InputError: where an item lacks an old vector and nothing can make one.
@@ -205,12 +209,14 @@ class WayBack:
             same = part.present & (now == first.first)
             # edited, and the vector is still that of the text before
             stale = same & (text != first.second) & (first.second != 0)
-            lacks = ~part.present | stale
             # what had no vector at first was there too, with its text
             new = (first.first == 0) & (first.second == 0)
             added += int(new.sum())
             untouched += int((same & ~stale).sum())
             ours = np.array([i in copied for i in part.ids.tolist()], dtype=np.bool_)
+            if followed is not None and self._maker.reads:
+                stale |= (first.first == 0) & ~ours & _edited(followed, part.ids, text)
+            lacks = ~part.present | stale
             written += int((part.present & ~same & ~new & ~ours).sum())
             if lacks.any():
                 asked = [str(t or "") for t, it in zip(texts, lacks.tolist(), strict=True) if it]
@@ -225,6 +231,13 @@ class WayBack:
         )
 
 
+def _edited(followed: Marks, ids: Ids, texts: Hashes) -> NDArray[np.bool_]:
+    """Which items have another text than the one that their new vector was made from."""
+    known = followed.of(ids).first
+    by_id = hashes_of([str(name) for name in ids.tolist()])
+    return (known != 0) & (known != by_id) & (known != texts)
+
+
 class _OldVectors:
     """Makes old vectors of items that lack one: encoded from texts, else mapped from new ones."""
 
@@ -235,6 +248,8 @@ class _OldVectors:
         able = looked_up or plan.target.text_field is not None
         self._old = old if able else None
         self.encodes = self._old is not None
+        self.reads = self.encodes and not looked_up
+        """Whether they are encoded from texts."""
         self.made: set[Any] = set()
         """Ids of items that got one."""
         self.cosine: float | None = None
