@@ -100,7 +100,7 @@ class TestBlobs(Tables):
 
 # -- tables of somebody else -----------------------------------------------------------------------
 
-ROWS = gaussian(20)
+ROWS, NEW = gaussian(20), gaussian(20, 3)
 
 
 @pytest.fixture
@@ -195,18 +195,37 @@ def test_texts_in_another_table_are_read_and_never_touched(db, tmp_path):
     fill(db, "docs", number, text, text)
     fill(db, "vectors", number, vector)
     db.execute("delete from docs where doc = 5")
-    with open_store(f"sqlite://{tmp_path}/app.db?text=docs.content#vectors") as store:
+    url = f"sqlite://{tmp_path}/app.db?text=docs.content#vectors"
+    with open_store(url) as store:
+        store.swap_alias("live", None, "vectors")
         assert store.texts(np.array([3, 5])) == ["text 3", None]
         (batch,) = store.scan(column="v", fields=["content"])
         assert batch.payload["content"][:6] == [*(f"text {i}" for i in range(5)), None]
         assert store.put(np.array([3]), ROWS[:1], column="v") == 1
-        for refused in (
-            lambda: with_second_column(store, "new"),
-            lambda: store.delete(np.array([3])),
-            lambda: store.add(np.array([3]), {"v": ROWS[:1]}, {"content": ["x"]}),
-        ):
-            with pytest.raises(UnsupportedError, match="texts are in another table, docs"):
-                refused()
+        store.add(np.array([4]), {"v": ROWS[:1]}, {"content": ["text 4"]})
+        for name, given in [(4, "another"), (99, "of nobody")]:
+            with pytest.raises(InputError, match=f"text of item '{name}' is not the one in table"):
+                store.add(np.array([name]), {"v": ROWS[:1]}, {"content": [given]})
+        assert store.delete(np.array([6])) == 1
+        second = moved(store).second.store
+        assert store.texts(np.array([6, 7])) == [None, "text 7"]
+        # once the new vectors are served, one whose text is gone is no item
+        assert second.count() == second.filled("new") == 18
+        pages = list(second.scan(column="new", fields=["content"], batch=5))
+        assert [len(part) for part in pages] == [5, 5, 5, 3]
+        texts = [text for part in pages for text in part.payload["content"]]
+        assert texts == [f"text {i}" for i in range(20) if i not in (5, 6)]
+        assert second.fetch(np.array([3, 5]), column="new").present.tolist() == [True, False]
+        everything = second.search(NEW[:1], 20, column="new")
+        assert everything.found.sum() == 18
+        for k in (1, 9, 18):
+            hits = second.search(NEW[:1], k, column="new")
+            assert hits.ids.tolist() == everything.ids[:, :k].tolist()
+    docs = "select count(*), sum(content = 'text ' || doc), sum(title = content) from docs"
+    assert db.execute(docs).fetchall() == [(19, 19, 19)]
+    assert db.execute("select name from pragma_table_info('live')").fetchall() == [
+        (name,) for name in ("doc", "v", "distance", "k")
+    ]
     for text_option, message in [
         ("doc.content", "no table 'doc'. Did you mean 'docs'"),
         ("docs.contents", "no payload field 'contents'. Did you mean 'content'"),
@@ -265,7 +284,7 @@ def moved(store, name="live"):
     second = with_second_column(store, "new")
     second.add_column("new", 3)
     ids = np.concatenate([part.ids for part in store.scan()])
-    second.put(ids, np.eye(len(ids), 3, dtype=np.float32) + 1, column="new")
+    second.put(ids, NEW[: len(ids)], column="new")
     store.swap_alias(name, store.describe().name, second.beside)
     return second
 
@@ -278,7 +297,7 @@ def test_match_goes_through_the_alias(db, tmp_path):
         store.swap_alias("live", None, "t")
         assert db.execute(asked, (ROWS[4].tobytes(),)).fetchall()[0] == ("text 4", "text 4")
         second = moved(store)
-        new = np.array([1, 2, 1], np.float32)
+        new = NEW[1]
         assert db.execute(asked, (new.tobytes(),)).fetchall()[0] == ("text 1", "text 1")
         assert open_store(f"sqlite://{tmp_path}/app.db#live").describe().name == second.beside
         with pytest.raises(StoreChangedError, match="stands for 't__new'"):

@@ -32,11 +32,14 @@ _COLUMN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 class WithTablesBeside(StoreBase):
     """The part of `SqliteStore` that is about other tables of its file than its own."""
 
-    def __init__(self, connections: SqliteConnections, name: str, address: Address) -> None:
+    def __init__(
+        self, connections: SqliteConnections, name: str, address: Address, *, second: bool = False
+    ) -> None:
         self._connections = connections
         self._address = address
         self._url = address.shown
         self._name = name
+        self._second = second
         self._table = self._read()
         self._text_field = self._table.text_field
         if address.column is not None:
@@ -44,7 +47,7 @@ class WithTablesBeside(StoreBase):
 
     def _read(self) -> SqliteTable:
         with self._connections.reading() as connection:
-            return read_table(connection, self._name, self._address)
+            return replace(read_table(connection, self._name, self._address), second=self._second)
 
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""
@@ -67,7 +70,7 @@ class WithTablesBeside(StoreBase):
             if sql_of(connection, name) is None:
                 return None
         try:
-            return type(self)(self._connections, name, self._beside(name))
+            return self._made(name)
         except StoreChangedError:
             return None  # it was dropped just now
 
@@ -86,7 +89,10 @@ class WithTablesBeside(StoreBase):
             like(connection, table, name, widths, metric, list(payload))
             made = read_table(connection, name, address)
             write_items(connection, made, np.asarray(ids), vectors, payload, self._url)
-        return type(self)(self._connections, name, address)
+        return self._made(name)
+
+    def _made(self, name: str) -> Self:
+        return type(self)(self._connections, name, self._beside(name), second=True)
 
     def widen_neighbour(self, name: str, fields: Collection[str]) -> None:
         """See `isthmus.stores.neighbours.Widening`; a ``vec0`` table never gets more fields."""
@@ -116,7 +122,8 @@ class WithTablesBeside(StoreBase):
         """The address of another table, with its fields called as they are here."""
         options = {"id": self._table.id}
         if self._text_field is not None:
-            options["text"] = self._text_field
+            elsewhere = "" if self._table.beside is None else f"{self._table.beside[0]}."
+            options["text"] = f"{elsewhere}{self._text_field}"
         asked = "&".join(f"{option}={quote(value)}" for option, value in options.items())
         address = parse(f"sqlite://{self._address.location}?{asked}#{quote(name)}")
         return replace(address, parts=(name,))

@@ -38,6 +38,8 @@ class SqliteTable:
         computed: the fields whose values SQLite makes of others; nobody writes them.
         beside: another table that holds the texts, and its column of the same ids; None where the
             table holds them itself.
+        second: whether it holds second vectors of the items of another: a row whose text is gone
+            from ``beside`` is then none.
     """
 
     name: str
@@ -51,20 +53,29 @@ class SqliteTable:
     vec0: Vec0 | None = None
     computed: frozenset[str] = frozenset()
     beside: tuple[str, str] | None = None
+    second: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names of the payload."""
         return tuple(self.types)
 
+    def is_item(self, value: str) -> str:
+        """SQL that is true where a row with the id ``value`` is an item."""
+        if self.beside is None or not self.second:
+            return "true"
+        name, key = (quoted(part) for part in self.beside)
+        return f"exists (select 1 from {name} d where d.{key} = {value})"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Those that the table itself holds."""
+        elsewhere = None if self.beside is None else self.text_field
+        return tuple(field for field in self.types if field != elsewhere)
+
     @property
     def unmovable(self) -> str:
         """Why no second vectors of its items can be kept or served."""
-        if self.beside is not None:
-            return (
-                f"the texts are in another table, {self.beside[0]}, which is only read: keep them "
-                "beside the vectors, in an auxiliary column (+text) of the vec0 table"
-            )
         if self.vec0 is not None and len(self.vec0.vectors) > 1:
             listed = ", ".join(self.vec0.vectors)
             return (

@@ -34,8 +34,11 @@ def page(
 ) -> ScanBatch:
     """The ``batch`` items behind ``after`` in the order of their ids; empty at the end."""
     ids, key = table.ids
-    some = "" if after is None else f"where {quoted(key)} > ?"
-    source = f"select {quoted(key)} as r from {quoted(ids)} {some} order by r limit {batch}"
+    behind = "" if after is None else f"i.{quoted(key)} > ? and "
+    source = (
+        f"select i.{quoted(key)} as r from {quoted(ids)} i "
+        f"where {behind}{table.is_item(f'i.{quoted(key)}')} order by r limit {batch}"
+    )
     given = () if after is None else (int(after) if table.key == "int" else after,)
     return _read(connection, table, column, fields, (source, given), where)
 
@@ -67,9 +70,11 @@ def _read(
     name, key = (table.name, table.id) if column is not None or fields else table.ids
     tables = f"({source}) q cross join {quoted(name)} t on t.{quoted(key)} = q.r"
     beside = None if table.beside is None else table.text_field
-    if table.beside is not None and beside in fields:
+    if table.beside is not None:
         name, key = table.beside
-        tables += f" left join {quoted(name)} d on d.{quoted(key)} = q.r"
+        tables += (
+            f" {'cross' if table.second else 'left'} join {quoted(name)} d on d.{quoted(key)} = q.r"
+        )
     chosen = ["q.r", *([] if column is None else [f"t.{quoted(column.name)}"])]
     chosen += [f"{'d' if f == beside else 't'}.{quoted(f)}" for f in fields]
     rows = connection.execute(
@@ -104,10 +109,14 @@ def ids_of(values: Sequence[Any], key: Key, where: str) -> Ids:
 def matched(
     connection: Any, table: SqliteTable, column: Column, queries: NDArray[np.float32], k: int
 ) -> Hits:
-    """The ``k`` best items of each of ``queries (nq, d)``, by sqlite-vec itself."""
+    """The ``k`` best items of each of ``queries (nq, d)``, by sqlite-vec itself.
+
+    Fewer are found where rows that are no items stand among them.
+    """
+    key = quoted(table.id)
     asked = (
-        f"select {quoted(table.id)}, distance from {quoted(table.name)} "
-        f"where {quoted(column.name)} match ? and k = {k}"
+        f"select m.{key}, m.distance from (select {key}, distance from {quoted(table.name)} "
+        f"where {quoted(column.name)} match ? and k = {k}) m where {table.is_item(f'm.{key}')}"
     )
     hits: list[tuple[Any, float]] = []
     query: list[int] = []

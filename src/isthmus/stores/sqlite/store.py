@@ -33,6 +33,7 @@ from isthmus.stores.sqlite.layout import read_table
 from isthmus.stores.sqlite.names import find_table, quoted, sql_of
 from isthmus.stores.sqlite.reading import MOST_MATCHED, matched, nearest, page, rows_of
 from isthmus.stores.sqlite.writing import (
+    check_texts,
     delete_items,
     make_table,
     types_of,
@@ -47,7 +48,8 @@ class SqliteStore(WithTablesBeside):
     """One table of an SQLite file; see `Store`.
 
     A column compares as its ``vec0`` table declares; one of BLOBs as ``?metric=`` of the URL says.
-    An alias is a view of the table it stands for.
+    An alias is a view of the table it stands for.  Texts that ``?text=table.field`` names in
+    another table are only read.
     """
 
     @classmethod
@@ -136,7 +138,8 @@ class SqliteStore(WithTablesBeside):
 
     def count(self) -> int:
         """See `Store.count`."""
-        return self._counted("*", self._table.ids[0])
+        name, key = self._table.ids
+        return self._counted("*", name, self._table.is_item(f"t.{quoted(key)}"))
 
     def filled(self, column: str) -> int:
         """See `Store.filled`."""
@@ -145,9 +148,9 @@ class SqliteStore(WithTablesBeside):
             return self.count()
         return self._counted(quoted(column), self._name)
 
-    def _counted(self, what: str, name: str) -> int:
+    def _counted(self, what: str, name: str, some: str = "true") -> int:
         with self._connections.lend() as connection:
-            asked = f"select count({what}) from {quoted(name)}"
+            asked = f"select count({what}) from {quoted(name)} t where {some}"
             return connection.execute(asked).fetchall()[0][0]
 
     # -- reading ---------------------------------------------------------------------------------
@@ -163,14 +166,17 @@ class SqliteStore(WithTablesBeside):
         chosen = None if only is None else checked_ids(only, table.key, "only")
         if not len(ready):
             return no_hits(0, k, table.key)
-        with self._connections.reading() as connection:
-            if chosen is not None:
-                parts = iter([rows_of(connection, table, found, (), chosen, self._url)])
-            elif table.vec0 is not None and k <= MOST_MATCHED:
-                return matched(connection, table, found, ready, k)
-            else:
-                parts = self._pages(connection, found)
+        if chosen is not None:
+            parts = iter([self._rows(chosen, found, ())])
             return nearest(parts, table.key, found, ready, k)
+        if table.vec0 is not None and k <= MOST_MATCHED:
+            # no transaction around them all: without WAL a writer waits for each reader
+            with self._connections.lend() as connection:
+                hits = matched(connection, table, found, ready, k)
+            if not table.second or hits.found.all():
+                return hits
+        with self._connections.reading() as connection:
+            return nearest(self._pages(connection, found), table.key, found, ready, k)
 
     def _pages(self, connection: Any, column: Column) -> Iterator[ScanBatch]:
         """All items, as the transaction of ``connection`` sees them."""
@@ -252,7 +258,11 @@ class SqliteStore(WithTablesBeside):
         vectors: Mapping[str, NDArray[Any]],
         payload: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        """See `Store.add`; one transaction."""
+        """See `Store.add`; one transaction.
+
+        Raises:
+            InputError: for texts that another table holds, and are not those that it holds.
+        """
         given, where = payload or {}, f"rows for {self._url}"
         checked = checked_ids(ids, self._table.key, f"ids for {self._url}", unique=True)
         ready = {
@@ -260,22 +270,14 @@ class SqliteStore(WithTablesBeside):
             for name, rows in vectors.items()
         }
         self._fields_known(list(given))
-        self._refuse_texts_elsewhere()
         with self._connections.changing() as connection:
+            if not self._table.second:
+                check_texts(connection, self._table, checked, given, self._url)
             write_items(connection, self._table, checked, ready, given, self._url)
 
-    def _refuse_texts_elsewhere(self) -> None:
-        if self._table.beside is not None:
-            raise cannot(
-                f"the texts are in another table, {self._table.beside[0]}, which is only read",
-                self._url,
-                "Add and delete items as the application does",
-            )
-
     def delete(self, ids: Ids) -> int:
-        """See `Store.delete`; one transaction."""
+        """See `Store.delete`; one transaction, in which texts in another table are left alone."""
         found = checked_ids(ids, self._table.key, "ids")
-        self._refuse_texts_elsewhere()
         with self._connections.changing() as connection:
             return delete_items(connection, self._table, found)
 

@@ -50,7 +50,7 @@ def swap(
     if kind != "table":
         tables = connection.execute("select name from sqlite_schema where type = 'table'")
         raise unknown_name("table", new, [row[0] for row in tables], where=address.shown)
-    chosen = [quoted(f) for f in (table.id, *table.fields)]
+    chosen = [quoted(f) for f in (table.id, *table.own)]
     for column in table.columns:
         theirs = _vectors_of(sql, new)
         same = column if column in theirs or len(theirs) != 1 else theirs[0]

@@ -18,6 +18,7 @@ from isthmus.stores.sqlite.names import noted, quoted
 from isthmus.stores.sqlite.vec0 import METRICS, declaration
 
 __all__ = [
+    "check_texts",
     "delete_items",
     "like",
     "make_table",
@@ -126,7 +127,7 @@ def write_items(
     payload: Mapping[str, Sequence[Any]],
     where: str,
 ) -> None:
-    """Make the items, or replace those that are there.
+    """Make the items, or replace those that are there; texts in another table are left alone.
 
     Raises:
         InputError: for a ``vec0`` table and no vectors for one of its columns.
@@ -135,7 +136,7 @@ def write_items(
     given = {
         field: [plain(value, kinds[field]) for value in values]
         for field, values in payload.items()
-        if field not in table.computed
+        if field in table.own and field not in table.computed
     }
     given |= {column: blobs_of(rows) for column, rows in vectors.items()}
     if table.vec0 is None:
@@ -155,6 +156,39 @@ def write_items(
     # such a table knows neither INSERT OR REPLACE nor ON CONFLICT
     connection.executemany(f"delete from {name} where {key} = ?", ((i,) for i in held))
     _insert(connection, table, ids, given)
+
+
+def check_texts(
+    connection: Any,
+    table: SqliteTable,
+    ids: Ids,
+    payload: Mapping[str, Sequence[Any]],
+    where: str,
+) -> None:
+    """See that the table that holds the texts holds these, since they are not written to it.
+
+    Raises:
+        InputError: naming the first item whose text is another one there, or is not there.
+    """
+    field = table.text_field
+    if table.beside is None or field is None or field not in payload:
+        return
+    name, key = (quoted(part) for part in table.beside)
+    held = dict(
+        connection.execute(
+            f"select d.{key}, d.{quoted(field)} from json_each(?) q "
+            f"cross join {name} d on d.{key} = q.value",
+            (json.dumps(ids.tolist()),),
+        ).fetchall()
+    )
+    for number, text in zip(ids.tolist(), payload[field], strict=True):
+        if text is not None and held.get(number) != text:
+            raise InputError(
+                f"the text of item '{number}' is not the one in table '{table.beside[0]}', which "
+                "is only read here",
+                where=where,
+                mend="Write it there first",
+            )
 
 
 def _insert(
