@@ -158,6 +158,16 @@ def test_large_values_do_not_overflow_float32() -> None:
     np.testing.assert_allclose(m.xx, expected["xx"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-25])
+def test_small_values_lose_no_digits_in_float32(scale: float) -> None:
+    """Squares of these rows are subnormal in float32, or zero."""
+    x, y = paired(100, dtype=np.float32)
+    m = Moments.of(x * np.float32(scale), y)
+    expected = by_definition(x.astype(np.float64) * scale, y)
+    for name in ("xx", "xy", "quartic_xx"):
+        np.testing.assert_allclose(m.sum_of(name), expected[name], rtol=1e-5)
+
+
 def test_cubes_do_not_overflow_float32() -> None:
     """Squares of these rows fit float32, their fourth-order sums do not."""
     x, y = paired(100, dtype=np.float32)

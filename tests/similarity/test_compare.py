@@ -181,9 +181,15 @@ def test_scales_at_the_ends_of_the_range(pair: Any) -> None:
     for scale in (1e-30, 1e30):
         for name, result in compare(x * scale, y / scale, **FAST).items():
             assert result.value == pytest.approx(plain[name].value, abs=1e-9), name
-    single = [side.astype(np.float32) * np.float32(1e9) for side in (x, y)]
-    for name, result in compare(*single, **FAST).items():
-        assert result.value == pytest.approx(plain[name].value, abs=1e-4), name
+    single = [side.astype(np.float32) for side in (x, y)]
+    plain = compare(*single, **FAST)
+    for scale in (1e9, 1e20, 1e-20, 1e-30):
+        for name, result in compare(np.float32(scale) * single[0], single[1], **FAST).items():
+            wanted = plain[name]
+            assert result.value == pytest.approx(wanted.value, abs=1e-4), (scale, name)
+            assert (result.low is None) == (wanted.low is None), (scale, name)
+            if wanted.low is not None:
+                assert result.low == pytest.approx(wanted.low, abs=1e-3), (scale, name)
 
 
 def test_bad_input_is_named(pair: Any) -> None:

@@ -96,6 +96,16 @@ def test_torch_activations_give_the_same() -> None:
         np.testing.assert_allclose(table, other.values[name], atol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e14, 1e30])
+def test_activations_at_the_ends_of_the_range_of_float32(scale: float) -> None:
+    sides = [{k: v.astype(np.float32) for k, v in side.items()} for side in layers()]
+    wanted = similarity_grid(streamed(*sides))
+    sides[0]["block.0"] *= np.float32(scale)
+    found = similarity_grid(streamed(*sides))
+    for name, table in wanted.values.items():
+        np.testing.assert_allclose(found.values[name], table, atol=1e-4)
+
+
 def test_related_layers_stand_out_of_the_corrected_null() -> None:
     x, y = layers()
     sample = [{k: v[:100] for k, v in side.items()} for side in (x, y)]

@@ -19,7 +19,7 @@ from isthmus.errors import InputError
 from isthmus.moments.block_products import whole_products
 from isthmus.moments.centred_block import RowChoice, Shifted, first_rows_mean, shifted
 from isthmus.moments.covariances import SecondMoments
-from isthmus.moments.finite_sums import overflowed
+from isthmus.moments.finite_sums import out_of_range
 from isthmus.moments.join_sums import join_sums
 from isthmus.moments.norm_profile import NormProfile
 from isthmus.moments.row_blocks import Room, block_rows, checked_pair, checked_weights, room_for
@@ -263,7 +263,7 @@ class Moments:
             block = about(near)
             rest = {side: total / n for side, total in block.linear.items()}
         products = whole_products(xp, self.keep, block.products)
-        if overflowed(xp, products, block, (x, y), which):
+        if out_of_range(xp, products, block, (x, y), which):
             wide = [to_float64(rows[which, ...]) for rows in (x, y)]
             weight = None if weights is None else to_float64(weights)
             self._fill(wide[0], wide[1], slice(0, rows), weight, self._empty(), None)

@@ -1,4 +1,4 @@
-"""Whether the sums of one block of rows are finite, and the error where a row is not."""
+"""Whether the sums of one block of rows are exact, and the error where a row is not finite."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.moments.centred_block import RowChoice, Shifted
-from isthmus.numeric import Array, namespace, to_numpy
+from isthmus.numeric import Array, inexact, namespace, to_numpy
 
-__all__ = ["overflowed"]
+__all__ = ["out_of_range"]
 
 
-def overflowed(
+def out_of_range(
     xp: Any,
     products: Mapping[str, Array],
     block: Shifted,
     sides: tuple[Array, Array],
     which: RowChoice,
 ) -> bool:
-    """Whether the sums of a block overflow the dtype of its rows, which are finite.
+    """Whether the sums of a block overflow the dtype of its rows, or lose digits to underflow.
 
     Args:
         xp: the namespace of the rows.
@@ -42,13 +42,18 @@ def overflowed(
             found = True
     # the rows are finite then, and their cubes may still be too large
     found |= not all(bool(xp.all(xp.isfinite(v))) for v in block.fourth.values())
-    if found and all(rows.dtype == xp.float64 for rows in sides):
+    if all(rows.dtype == xp.float64 for rows in sides):
+        if not found:
+            return False
         raise InputError(
             "the sums of squares overflow float64",
             where=_named(which),
             mend="Scale the vectors down",
         )
-    return found
+    return found or any(
+        bool(inexact(to_numpy(xp.max(spread), np.float64)[None], np.float32)[0])
+        for spread in block.spread.values()
+    )
 
 
 def _explain_non_finite(rows: Array, which: RowChoice, side: str) -> None:

@@ -16,6 +16,9 @@ from isthmus.similarity.kernel_sums import KernelSums, squared_norm
 
 __all__ = ["GridMoments"]
 
+_RANGE = 1e-10, 1e10
+"""Between which third powers fit float32, and squares keep all their digits."""
+
 
 class _Layer:
     """Sums of one layer about a fixed vector near its mean."""
@@ -33,12 +36,19 @@ class _Layer:
         return moved, namespace(rows).sum(moved * moved, axis=1)
 
 
+def _strains(rows: Array) -> bool:
+    """Whether the largest of these activations is too large or too small for float32."""
+    largest = float(namespace(rows).max(abs(rows))) if 0 not in rows.shape else 0.0
+    return largest > 0 and not _RANGE[0] < largest < _RANGE[1]
+
+
 class GridMoments:
     """Streamed moments of all pairs of layers ``a`` of one model and ``b`` of another.
 
     Sums are taken about the mean of the first batch, so that a mean larger than the spread costs
-    no precision; products run in the dtype and on the device of the activations, totals are
-    float64.  Held are ``(da, da)`` for each layer and ``(da, db)`` for each pair.
+    no precision; products run in the dtype and on the device of the activations, in float64 from
+    the first batch on that is too large or too small for float32; totals are float64.  Held are
+    ``(da, da)`` for each layer and ``(da, db)`` for each pair.
 
     Raises:
         InputError: from `update`, for other layers than in the first batch, rows that do not pair,
@@ -58,6 +68,7 @@ class GridMoments:
 
     def __init__(self) -> None:
         self.n = 0
+        self._wide = False
         self._x: dict[str, _Layer] = {}
         self._y: dict[str, _Layer] = {}
         self._cross: dict[tuple[str, str], Array] = {}
@@ -81,6 +92,8 @@ class GridMoments:
             raise InputError(f"the layers of a batch have {sorted(rows)} rows; they must pair")
         if self.n and (set(x) != set(self._x) or set(y) != set(self._y)):
             raise InputError("the layers of a batch differ from those of the first")
+        if not self._wide and any(_strains(a) for side in (x, y) for a in side.values()):
+            self._wide = True
         moved_x, moved_y = self._side(self._x, x, "x"), self._side(self._y, y, "y")
         for a, (ax, norms_a) in moved_x.items():
             for b, (by, norms_b) in moved_y.items():
@@ -113,6 +126,8 @@ class GridMoments:
             xp = namespace(rows)
             if not bool(xp.all(xp.isfinite(xp.sum(rows, axis=1)))):
                 raise InputError("an activation is NaN or infinite", where=where)
+            if self._wide:
+                rows = to_float64(rows)
             if name not in layers:
                 layers[name] = _Layer(rows)
             layer = layers[name]

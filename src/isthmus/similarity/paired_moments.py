@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments, SecondMoments
+from isthmus.numeric import inexact
 from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.kernel_sums import KernelSums
 from isthmus.similarity.left_out import CovarianceChanges, LeftOut
@@ -152,10 +153,15 @@ class PairedMoments:
         """Whether rows count by weights."""
         return self.n != self.rows
 
-    @property
+    @cached_property
     def dtype(self) -> type[np.float32 | np.float64]:
-        """That of the rows: for what shapes intervals and weights, and no value."""
-        return np.float32 if self.precision > _DOUBLE else np.float64
+        """That of the rows: for what shapes intervals and weights, and no value.
+
+        float64 too where slopes by the covariances of such rows would overflow float32.
+        """
+        totals = np.array([self.second.variance_x.sum(), self.second.variance_y.sum()])
+        narrow = self.precision > _DOUBLE and not inexact(totals, np.float32).any()
+        return np.float32 if narrow else np.float64
 
     @property
     def by_fold(self) -> bool:
