@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from isthmus.errors import InputError
 
 __all__ = [
     "Batches",
+    "check_in_order",
     "check_paired",
     "input_of",
     "length_of",
@@ -141,6 +143,25 @@ def check_paired(batch: Any, where: str) -> None:
             f"the parts have {' and '.join(map(str, sizes))} rows; they must pair",
             where=where,
             mend="Give every part one row per item",
+        )
+
+
+def check_in_order(batches: Any, where: str) -> None:
+    """Refuse a loader that shuffles, where rows are told apart by their place.
+
+    Another pass of it, or the arrays that it was made of, would be paired with them row by row.
+
+    Raises:
+        InputError: for `Batches` and a `DataLoader` that shuffle.
+    """
+    drawn = RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+    sampler = getattr(batches, "sampler", None)
+    parts = batches, sampler, getattr(getattr(batches, "batch_sampler", None), "sampler", None)
+    if any(isinstance(p, drawn) or getattr(p, "shuffle", False) is True for p in parts):
+        raise InputError(
+            "the loader shuffles, so that its rows would be paired with those of other items",
+            where=where,
+            mend="Give it with shuffle=False",
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
-from isthmus.training.batches import length_of
+from isthmus.training.batches import check_in_order, length_of
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.sampling import EpochSampler
 
@@ -144,7 +144,8 @@ def item_losses(
         progress: told about batches.
 
     Raises:
-        InputError: for no batches, or a loss that is not one number for every row.
+        InputError: for no batches, a loader that shuffles, or a loss that is not one number for
+            every row.
 
     Example:
         >>> batches = [torch.tensor([1.0, -2.0])]
@@ -152,6 +153,7 @@ def item_losses(
         >>> losses.tolist()
         [1.0, 4.0]
     """
+    check_in_order(batches, "item_losses")
     found: list[Tensor] = []
     total = length_of(batches)
     with evaluation_mode(module), torch.no_grad():

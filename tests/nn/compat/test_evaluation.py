@@ -18,6 +18,7 @@ from isthmus.nn.compat import (  # noqa: E402
     partial_backfill,
 )
 from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.curriculum import item_losses  # noqa: E402
 
 N, D, CLASSES = 150, 6, 5
 
@@ -157,3 +158,23 @@ def test_features_come_in_evaluation_mode_and_in_order():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call(models()[0])
+
+
+def test_rows_are_not_taken_of_a_loader_that_shuffles():
+    """The rows of a second encoder, or arrays, would be paired with those of other items."""
+    rows = torch.arange(40.0).reshape(20, 2)
+    plain = torch.utils.data.TensorDataset(rows)
+    drawn = torch.utils.data.WeightedRandomSampler(torch.ones(20), 20)
+    in_order = [torch.utils.data.DataLoader(plain, 6), Batches(rows, size=6, shuffle=False)]
+    for loader in in_order:
+        assert np.array_equal(encode(nn.Identity(), loader)[0], rows.numpy())
+    shuffled = [
+        torch.utils.data.DataLoader(plain, 6, shuffle=True),
+        torch.utils.data.DataLoader(plain, 6, sampler=drawn),
+        Batches(rows, size=6),
+    ]
+    for loader in shuffled:
+        with pytest.raises(InputError, match="the loader shuffles.*shuffle=False"):
+            encode(nn.Identity(), loader)
+        with pytest.raises(InputError, match="the loader shuffles"):
+            item_losses(nn.Identity(), loader, lambda model, batch: model(batch)[:, 0])

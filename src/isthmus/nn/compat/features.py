@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.training.batches import check_paired
+from isthmus.training.batches import check_in_order, check_paired
 from isthmus.training.modes import evaluation_mode
 
 __all__ = ["check_features", "encode", "feature_width", "images_of", "transform_rows"]
@@ -33,8 +33,10 @@ def encode(
         Features, and labels where the batches have them.
 
     Raises:
-        InputError: for an empty loader, or features that are no finite rows ``(n, d)``.
+        InputError: for an empty loader or one that shuffles, or features that are no finite rows
+            ``(n, d)``.
     """
+    check_in_order(loader, "encode")
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     place = next(iter(encoder.parameters()), torch.empty(0)).device
