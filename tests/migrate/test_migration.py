@@ -572,6 +572,36 @@ def test_rows_that_had_no_vector_at_first_are_neither_new_nor_gone(lance, path, 
     assert told == (N - 2, 2, 0, 0, 0)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_collection_that_was_made_anew_at_another_width(lance, path, models, cut):
+    import lancedb
+
+    database = lancedb.connect(lance.removeprefix("lancedb://").partition("#")[0])
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        if cut:
+            migration.cut_over()
+    rows = [{"id": i, "vector": [1.0] * (OLD_DIM + 1), "text": text_of(i)} for i in range(9)]
+    database.create_table("docs", rows, mode="overwrite")
+    told = "made anew since. .* isthmus migrate " + ("clean" if cut else "rollback")
+    with opened(plan, path, models) as migration:
+        assert migration.status().state == (State.CUT_OVER if cut else State.FULL)
+        for refused in (lambda: migration.run(resume=True), migration.cut_over):
+            with pytest.raises(StoreChangedError, match=told):
+                refused()
+        if cut:
+            with pytest.raises(StoreChangedError, match=told):
+                migration.rollback()
+            migration.clean()
+        else:
+            assert migration.rollback().left_alone == 9
+        assert migration.store.alias(plan.target.alias) == ("docs__new" if cut else "docs")
+    # what applications read is left; of what nobody read nothing is
+    assert ("docs__new" in database.table_names()) is cut
+    assert database.open_table("docs").count_rows() == 9
+
+
 def test_wrong_encoders(lance, path, models):
     plan = plan_of(lance, models)
     for wrong, match in (

@@ -26,6 +26,7 @@ class Claim:
         store: of the plan.
         journal: kept at the store.
         take_over: go on with what was begun on another machine or in another folder.
+        made_anew: what the collection is now, if it was made anew since this was begun.
     """
 
     plan: Plan
@@ -33,6 +34,7 @@ class Claim:
     store: Store
     journal: Journal
     take_over: bool
+    made_anew: str | None = None
 
     @property
     def mine(self) -> bool:
@@ -125,6 +127,27 @@ class Claim:
                 mend="Begin it with isthmus migrate run",
             )
         self._check_home()
+
+    def check_not_made_anew(self) -> None:
+        """Refuse a collection that was made anew at another width since the migration began.
+
+        Where it is cut over, applications may have written to the new vectors alone: a rollback
+        would drop them.
+
+        Raises:
+            StoreChangedError: saying how to end the migration.
+        """
+        if self.made_anew is not None:
+            over = self.store.alias(self.plan.target.alias) == self.plan.target.alias_new
+            raise StoreChangedError(
+                f"{self.made_anew}: it was made anew since",
+                where=self.store.url,
+                mend="End this migration, which leaves both collections as they are, with isthmus "
+                "migrate clean"
+                if over
+                else "Give this migration up, which leaves the collection as it is, with isthmus "
+                "migrate rollback",
+            )
 
     def check_alias(self) -> None:
         """See that the alias stands for the old vectors, or for nothing yet.

@@ -18,7 +18,7 @@ from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.marks import Marks
 from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.new_index import told_index
-from isthmus.migrate.opening import dropped_old
+from isthmus.migrate.opening import begun_here, dropped_old
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.plan_checks import check_granted
 from isthmus.migrate.quality import compare
@@ -74,14 +74,18 @@ class Migration:
         target = self.plan.target
         held = self.store.describe()
         column = held.columns.get(target.old_column)
-        gone = column is None and held.place == target.place and dropped_old(self.plan, self.store)
+        here = held.place == target.place
+        gone = column is None and here and dropped_old(self.plan, self.store)
         wrong = not gone and (column is None or column.dim != target.old_dim)
-        if held.place != target.place or wrong:
+        made_for = (
+            f"the plan was made for {target.place}.{target.old_column}, {target.old_dim} wide; "
+            f"this is {held.place} with "
+            + (", ".join(f"{name} ({c.dim})" for name, c in held.columns.items()) or "no vectors")
+        )
+        made_anew = made_for if wrong and here and begun_here(self.plan, self.store) else None
+        if not here or (wrong and made_anew is None):
             raise InputError(
-                f"the plan was made for {target.place}.{target.old_column}, {target.old_dim} "
-                f"wide; this is {held.place} with {', '.join(held.columns) or 'no vectors'}",
-                where=self.store.url,
-                mend="Open the store of the plan, or plan anew",
+                made_for, where=self.store.url, mend="Open the store of the plan, or plan anew"
             )
         self.store = with_second_column(self.store, target.new_column)
         if target.new_column not in self.store.describe().columns and isinstance(
@@ -91,7 +95,9 @@ class Migration:
         self._place = Path(self.path)
         mirror = self._place.with_name(f"{self._place.name}.journal")
         self.journal = Journal(self.store.ledger("journal"), mirror)
-        self._claim = Claim(self.plan, self._place, self.store, self.journal, self.take_over)
+        self._claim = Claim(
+            self.plan, self._place, self.store, self.journal, self.take_over, made_anew
+        )
         self._lead()
 
     def _lead(self) -> None:
@@ -175,6 +181,7 @@ class Migration:
         """
         check_granted(self.store)
         with self._claim.at_work():
+            self._claim.check_not_made_anew()
             self._claim.check_may_run(resume=resume)
             chosen = limits or Limits()
             check_models(self.plan, self.store, self._models(chosen))
@@ -286,6 +293,7 @@ class Migration:
         """
         with self._claim.at_work():
             self._claim.check_begun()
+            self._claim.check_not_made_anew()
             state = self.state
             if self._claim.over:
                 raise StoreChangedError(
@@ -374,6 +382,8 @@ class Migration:
                     where=self.journal.where,
                     mend="Plan a migration the other way",
                 )
+            if self.store.alias(self.plan.target.alias) == self.plan.target.alias_new:
+                self._claim.check_not_made_anew()
             # a rollback that was killed has perhaps dropped the new vectors already
             begun = self.journal.mine[-1].state == State.ROLLED_BACK
             known = list(self.journal.notes("restored")) if begun else []
@@ -387,7 +397,7 @@ class Migration:
     def _restored(self, began: float) -> Restored:
         """The old vectors, complete, served and proven; both columns are still there."""
         target, rolled = self.plan.target, State.ROLLED_BACK
-        if not self._reached(State.PREPARED):
+        if not self._reached(State.PREPARED) or self._claim.made_anew is not None:
             # of what the old vectors were nothing is known, or not of all of them
             return Restored(left_alone=self.store.count())
         back = WayBack(

@@ -11,7 +11,7 @@ from isthmus.migrate.plan import Plan
 from isthmus.stores import Store, open_store
 from isthmus.stores.address import parse
 
-__all__ = ["dropped_old", "open_planned"]
+__all__ = ["begun_here", "dropped_old", "open_planned"]
 
 
 def open_planned(plan: Plan, url: str | None = None) -> Store:
@@ -57,6 +57,13 @@ def open_planned(plan: Plan, url: str | None = None) -> Store:
             store.close()
             raise
         return store
+
+
+def begun_here(plan: Plan, store: Store) -> bool:
+    """Whether the newest migration of this store is this plan's, and neither over nor given up."""
+    journal = Journal(store.ledger("journal"))
+    over = (State.CLEANED, State.ROLLED_BACK)
+    return journal.plan == plan.digest and journal.state not in over
 
 
 def dropped_old(plan: Plan, store: Store) -> bool:
