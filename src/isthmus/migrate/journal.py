@@ -133,8 +133,8 @@ class Journal:
             f"the journal at the store is not the one that was kept here: they part at entry "
             f"{same:,}",
             where=self._ledger.where,
-            mend="Somebody restored, or edited, one of the two: if the store was restored and is "
-            f"to stay so, remove {mirror.where} and look at isthmus migrate status",
+            mend="Name the store that this copy is of with --store; if this one was restored and "
+            f"is to stay so, remove {mirror.where} and look at isthmus migrate status",
         )
 
     def _follow(self) -> None:
