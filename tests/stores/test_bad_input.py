@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +146,12 @@ def _client_writes(kind: str, folder: Path, ids: list[str]) -> str:
         )
         client.create_collection("docs").add(ids=ids, embeddings=rows)
         return f"chroma://{folder}/db#docs"
+    if kind == "sqlite":
+        with closing(sqlite3.connect(folder / "docs.db")) as made, made:
+            made.execute("create table docs (id text primary key, vector blob)")
+            both = zip(ids, map(bytes, rows), strict=True)
+            made.executemany("insert into docs values (?, ?)", both)
+        return f"sqlite://{folder}/docs.db?metric=cosine#docs"
     pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
     vectors = pa.FixedSizeListArray.from_arrays(rows.ravel(), 4)
     table = pa.table({"id": ids, "vector": vectors})
@@ -160,10 +168,10 @@ def _client_writes(kind: str, folder: Path, ids: list[str]) -> str:
     [
         *(
             (kind, odd, "null")
-            for kind in ("lancedb", "chroma", "parquet")
+            for kind in ("lancedb", "chroma", "parquet", "sqlite")
             for odd in ("a\0b", "a\0")
         ),
-        *((kind, "", "an id is empty") for kind in ("lancedb", "parquet")),
+        *((kind, "", "an id is empty") for kind in ("lancedb", "parquet", "sqlite")),
     ],
 )
 def test_an_id_at_which_arrays_would_cut_is_refused(tmp_path, kind, odd, told):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
+from isthmus.stores.checks import text_ids
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.protocol import Column, Hits, Ids, Key, ScanBatch
 from isthmus.stores.sqlite.blobs import blobs_of, vectors_of
@@ -93,7 +94,8 @@ def ids_of(values: Sequence[Any], key: Key, where: str) -> Ids:
     """Ids ``(n,)`` as SQLite gave them.
 
     Raises:
-        InputError: for one of another type than its column declares, which SQLite lets in.
+        InputError: for one of another type than its column declares, which SQLite lets in; or as
+            `text_ids`.
     """
     kind = int if key == "int" else str
     for value in values:
@@ -103,7 +105,7 @@ def ids_of(values: Sequence[Any], key: Key, where: str) -> Ids:
                 where=where,
                 mend="Give every item an id of one type",
             )
-    return np.array(values, dtype=np.int64 if key == "int" else np.str_)
+    return np.array(values, dtype=np.int64) if key == "int" else text_ids(values, where)
 
 
 def matched(
