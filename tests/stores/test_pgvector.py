@@ -139,6 +139,13 @@ def test_doubled_and_missing_ids(sql, postgres, name):
     sql.execute(f"insert into {name} values (null, 'x', null)")
     with open_store(f"{postgres}#{name}") as store, pytest.raises(InputError, match="id is null"):
         next(store.scan())
+    # they come last in the order of the ids, and no unique index keeps them out
+    sql.execute(f"alter table {name} add unique (id)")
+    sql.execute(f"insert into {name} values ('c', 'x', null)")
+    with open_store(f"{postgres}#{name}") as store:
+        assert store.describe().capabilities.second_column
+        with pytest.raises(InputError, match="id is null"):
+            next(store.scan(batch=1))
 
 
 @pytest.mark.parametrize(
@@ -219,6 +226,21 @@ def test_an_index_finds_as_many_as_are_asked_for(postgres, name):
         near = store.search(rows[:20], 10, column="v")
         exact = ids[top_k(rows[:20], rows, 10).indices]
         assert np.mean([len(set(a) & set(b)) for a, b in zip(near.ids, exact, strict=True)]) > 9.5
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_an_index_of_lists_finds_as_many_as_are_asked_for(postgres, name, metric):
+    """IVFFlat looks into one list unless it is told to go on."""
+    rows = gaussian(1000)
+    with create_store(f"{postgres}#{name}", np.arange(1000), {"v": rows}, metric=metric) as store:
+        exact = store.search(rows[:3], 1000, column="v")
+        store.build_index("v", Index("ivfflat", (("lists", "50"),)))
+    with open_store(f"{postgres}&options=-cenable_seqscan%3Doff#{name}") as store:
+        for k in (10, 400, 1000):
+            found = store.search(rows[:3], k, column="v")
+            assert found.found.all(), k
+            assert (np.diff(found.scores, axis=1) <= 0).all(), k
+        np.testing.assert_array_equal(np.sort(found.ids), np.sort(exact.ids))
 
 
 def test_an_index_goes_on_past_items_that_are_gone_or_not_asked_for(postgres, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ _FEW = 10
 _SETUP_COST = """
 select set_config('parallel_setup_cost', (setting::float8 * %s)::text, false) from pg_settings
 where name = 'parallel_setup_cost'
+"""
+
+_GOES_ON = """
+select set_config(name, case name when 'hnsw.iterative_scan' then 'strict_order'
+  else 'relaxed_order' end, %s) from pg_settings
+where name in ('hnsw.iterative_scan', 'ivfflat.iterative_scan')
 """
 
 
@@ -90,6 +97,8 @@ def _each(
         found = cursor.execute(asked, given, prepare=prepared).fetchall()
         if len(found) < k and not exact and _go_on(connection):
             found = cursor.execute(asked, given, prepare=prepared).fetchall()
+        if not exact:  # one of IVFFlat that goes on is in order list by list alone
+            found.sort(key=itemgetter(1))
         hits += found
         query += [number] * len(found)
     return hits, query
@@ -133,15 +142,15 @@ def _reckoned(k: int) -> float:
 
 
 def _go_on(connection: Any) -> bool:
-    """Let searches by HNSW on this connection go on where they found too few; false if they did.
+    """Let searches by an index on this connection go on where they found too few; false if they
+    did, or pgvector is of before 0.8.
 
     Such a search keeps what it passed by, which costs a tenth of it: most never need to.
     """
     if getattr(connection, "isthmus_goes_on", False):
         return False
-    _set(connection, "hnsw.iterative_scan = strict_order")
     connection.isthmus_goes_on = True
-    return True
+    return bool(connection.execute(_GOES_ON, (connection.isthmus_pooled,)).fetchall())
 
 
 def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:

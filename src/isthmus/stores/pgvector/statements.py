@@ -15,6 +15,7 @@ __all__ = [
     "ids_asked",
     "lacking_asked",
     "nearest_asked",
+    "null_ids_asked",
     "page_asked",
     "payload_asked",
     "searched_as_halves",
@@ -47,6 +48,13 @@ def ids_asked(table: Table) -> Any:
     from psycopg import sql
 
     return sql.SQL("select {} from {}").format(_id_as_key(table.key, table.id), table_name(table))
+
+
+def null_ids_asked(table: Table) -> Any:
+    """The id of one item that has none."""
+    from psycopg import sql
+
+    return sql.SQL("{} where {} is null limit 1").format(ids_asked(table), sql.Identifier(table.id))
 
 
 def filled_asked(home: Home, column: str, key: Key) -> Any:

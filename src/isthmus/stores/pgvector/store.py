@@ -33,6 +33,7 @@ from isthmus.stores.pgvector.statements import (
     filled_asked,
     ids_asked,
     lacking_asked,
+    null_ids_asked,
     payload_asked,
     vectors_asked,
 )
@@ -295,13 +296,18 @@ class PgVectorStore(StoreBase):
         return self._reader.batches(self._table, found, fields, after, batch)
 
     def _refuse_repeated(self) -> None:
-        """Where no index keeps the ids apart, look once before anything relies on them."""
-        if self._checked or self._table.unique:
+        """Where no index keeps the ids apart, look once before anything relies on them; no index
+        keeps null ones apart."""
+        table = self._table
+        if self._checked or (table.unique and table.id in table.required):
             return
-        repeats = Repeats(self._url)
-        for ids in self._reader.ids(ids_asked(self._table), self._table.key):
-            repeats.add(ids)
-        repeats.check()
+        if table.unique:
+            self._reader.rows(null_ids_asked(table), table.key)
+        else:
+            repeats = Repeats(self._url)
+            for ids in self._reader.ids(ids_asked(table), table.key):
+                repeats.add(ids)
+            repeats.check()
         self._checked = True
 
     # -- writing ---------------------------------------------------------------------------------
