@@ -96,3 +96,12 @@ def test_texts_in_a_table_of_their_own_stay_the_applications(tmp_path, path, mod
     assert db.execute("select count(*) from pragma_table_list where name like '%new%'").fetchall(
     ) == [(0,)]  # fmt: skip
     db.close()
+
+
+def test_no_time_is_left_where_more_is_filled_than_there_is(lance, path, models):
+    with opened(plan_of(lance, models), path, models) as migration:
+        migration.run()
+        migration.store.first.delete(np.array([12]))
+        status = migration.status()
+        assert (status.count, status.filled, status.seconds_left) == (N - 1, N, 0)
+        assert "s left" not in str(status)

@@ -153,7 +153,7 @@ class Migration:
             int(totals.get("encoded", 0)),
             None if price is None else totals.get("characters", 0.0) / TOKEN / 1e6 * price,
             rate,
-            (count - filled) / rate if rate and self.state != State.ROLLED_BACK else None,
+            max(count - filled, 0) / rate if rate and self.state != State.ROLLED_BACK else None,
             stopped,
             tuple(dict(q) for q in self.journal.notes("quality")) if self._claim.mine else (),
             told_index(self.journal) if self._claim.mine else None,
