@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -95,3 +96,23 @@ def test_what_one_half_would_do_without_is_chosen_where_it_is_wanted() -> None:
     wanted = choose_ways(trial, trial, primary="mrr", resamples=50, wanted=("mixed",))
     assert wanted.ways["mixed"].recall.alpha == 0
     assert wanted.only(()).ways == {}
+
+
+def test_thresholds_are_of_the_ways_that_are_served(halves: Halves) -> None:
+    """Scores of another weight are on another scale: queries that chose it are asked anew."""
+    whole, own, chosen, other = halves
+    mixed = [of.ways["mixed"] for of in (chosen, other)]
+    heavy = {
+        **other.ways,
+        "mixed": mixed[1].model_copy(
+            update={"recall": mixed[1].recall.model_copy(update={"alpha": 0.95})}
+        ),
+    }
+    apart = replace(other, ways=heavy)
+    assert mixed[0].recall.alpha is not None and mixed[0].recall.alpha < 0.9
+    found = judge_ways(whole, QUICK, chosen=chosen, nested=Nested(own, apart)).thresholds
+    alone = judge_ways(whole, QUICK, chosen=chosen).thresholds
+    assert found is not None and alone is not None and set(found.ways) == set(alone.ways)
+    for keep in ("share", "precision"):
+        for way in found.ways:
+            np.testing.assert_array_equal(found.tables[keep][way], alone.tables[keep][way])

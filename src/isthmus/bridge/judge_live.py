@@ -37,7 +37,7 @@ from isthmus.ways import Recall, Way
 from isthmus.ways.estimate_new import estimate_label
 from isthmus.ways.judge import JudgedWays
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.search import Answer, first_scores
+from isthmus.ways.search import Answer, first_results
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 
 __all__ = ["judge_live", "with_live_evidence"]
@@ -146,11 +146,14 @@ def _thresholds(answers: Mapping[str, Answer], run: LiveRun, seed: int) -> Thres
         way = run.bridge.ways.get(name)
         if way is None or ARMS[name].role == "check" or way.recall.kind == "new":
             continue
-        scores[name] = first_scores(answer, way, OVERLAP_K)
+        try:
+            parts = run.served(name, way, answer)
+        except SpendCapError:
+            continue
+        ids, scores[name] = first_results(parts, way, OVERLAP_K)
         if wanted is not None:
-            ids = answer.ids[:, :OVERLAP_K].tolist()
-            right = [[i in set(w) for i in row] for row, w in zip(ids, wanted, strict=True)]
-            relevant[name] = np.array(right, np.bool_)
+            pairs = zip(ids.tolist(), map(set, wanted), strict=True)
+            relevant[name] = np.array([[i in right for i in row] for row, right in pairs], np.bool_)
     found = None if "old" not in scores else fit_thresholds(scores, relevant or None, seed=seed)
     if found is None or sampled is None:
         return found or sampled

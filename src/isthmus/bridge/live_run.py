@@ -15,7 +15,7 @@ from isthmus.bridge.unseen_queries import UnseenQueries, VectorsByModel
 from isthmus.encoders import Encoder
 from isthmus.evaluate.measured import Latency
 from isthmus.stores import MemoryStore, Store
-from isthmus.ways import Columns, Search, Way
+from isthmus.ways import Columns, RecallTrace, Search, Way
 from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.search import Answer, joined_answers
 
@@ -125,6 +125,29 @@ class LiveRun:
             vectors: Any = {model: of[rows] for model, of in asked.items()}
             parts.append(self._search(one, items, sampled=sampled)(vectors, depth))
         return joined_answers(parts)
+
+    def served(self, name: str, way: Way, found: Answer) -> list[Answer]:
+        """All queries answered in the way that is served: scores of another weight are others.
+
+        ``found`` is what `answer` gave.
+        """
+        other, n = self.bridge.nested_ways.get(name), len(self.asked.new)
+        others = n - self.asked.n_chose
+        if other is None or other == way or others in (0, n):
+            return [found]
+        chose: Any = {model: rows[others:] for model, rows in self.asked.vectors.items()}
+        mine = self._search(way, self._items(way))(chose, found.ids.shape[1])
+        first = Answer(
+            found.ids[:others],
+            found.scores[:others],
+            found.rescored[:others],
+            RecallTrace(
+                found.trace.ranks[:others],
+                found.trace.scores[:others],
+                found.trace.origins[:others],
+            ),
+        )
+        return [first, mine]
 
     def latency(self, way: Way) -> Latency:
         """Of single queries on the whole index, whose items are encoded already."""

@@ -19,7 +19,7 @@ from isthmus.ways.choose import ChosenWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.judged_recall import JudgedRecall, WhichMaps
 from isthmus.ways.measure import price_of
-from isthmus.ways.search import Answer, Search, first_scores, joined_answers
+from isthmus.ways.search import Answer, Search, first_results, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
 from isthmus.ways.way import Way
@@ -141,15 +141,22 @@ class Bench:
             self.answers[name] = joined_answers([part.answers[name] for part in parts])
             self.ranks[name] = Ranks.joined([part.ranks[name] for part in parts])
             return
-        filled = self.chosen.filled.get(name)
+        asked = self._permuted if name == "control" else _asked(trial)
+        search, self.answers[name] = self._searched(name, asked, kept)
+        if trial.relevance is not None:
+            filled = self.chosen.filled.get(name)
+            self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
+
+    def _searched(
+        self, name: str, asked: QueriesByModel, kept: KnownItems | None = None
+    ) -> tuple[Search, Answer]:
+        """A search of the trial in one way, and what it answers."""
+        way, trial, filled = self.ways[name], self.trial, self.chosen.filled.get(name)
         search = search_of(
             trial, way, filled=filled, depth=self._depth, known=self._known, kept=kept
         )
-        asked = self._permuted if name == "control" else _asked(trial)
         k = max(self.k, way.rescore.most if way.rescore else 0)
-        self.answers[name] = search(asked, k, without=trial.exclude)  # pyright: ignore
-        if trial.relevance is not None:
-            self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
+        return search, search(asked, k, without=trial.exclude)  # pyright: ignore
 
     def _parts_of(self, name: str) -> list[Bench]:
         """Benches of parts of the queries, where an arm is another way for each."""
@@ -185,17 +192,24 @@ class Bench:
         return of(self._judged(name))
 
     def thresholds(self, seed: int) -> Thresholds | None:
-        """What thresholds on the old model's scores become in every other way."""
+        """What thresholds on the old model's scores become in every other way, as it is served."""
         scores, relevant = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.bool_]]()
-        for name, answer in self.answers.items():
+        for name in self.answers:
             if ARMS[name].role == "check":
                 continue
-            scores[name] = first_scores(answer, self.ways[name], self.k)
+            ids, scores[name] = first_results(self._served(name), self.ways[name], self.k)
             if self.trial.relevance is not None:
-                relevant[name] = self.trial.relevance.among(
-                    answer.ids[:, : self.k].astype(np.int64)
-                )
+                relevant[name] = self.trial.relevance.among(ids.astype(np.int64))
         return fit_thresholds(scores, relevant or None, seed=seed)
+
+    def _served(self, name: str) -> list[Answer]:
+        """All queries answered in the way that is served: scores of another weight are others."""
+        parts = self._parts_of(name)
+        if not parts or parts[0].ways[name] == parts[1].ways[name]:
+            return [self.answers[name]]
+        others, own = parts
+        served = Bench(own.trial, self.ways, self.chosen, self._seed)
+        return [others.answers[name], served._searched(name, _asked(own.trial))[1]]
 
     @property
     def among_unfitted(self) -> bool:

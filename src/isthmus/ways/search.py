@@ -26,7 +26,7 @@ from isthmus.ways.queries import Mapped, QueryInput, QueryReader, QueryVectors
 from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
 
-__all__ = ["Answer", "Columns", "Search", "columns_of", "first_scores", "joined_answers"]
+__all__ = ["Answer", "Columns", "Search", "columns_of", "first_results", "joined_answers"]
 
 _TRUSTED = 2
 """Results that trust is read off: the margin between the first two says most."""
@@ -111,15 +111,20 @@ class Answer:
         return {**self.__dict__, "trust": self.trust, "judge": None}
 
 
-def first_scores(answer: Answer, way: Way, k: int) -> NDArray[np.float64]:
-    """Scores of the first ``k`` results of a way ``(nq, k)`` that can be held against each other.
+def first_results(
+    answers: Sequence[Answer], way: Way, k: int
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Ids and scores of the first ``k`` results of a way ``(nq, k)``, of one answer after another.
 
-    −∞ is what was not rescored where the others were: it is on the scale of the recall.
+    Scores can be held against each other: −∞ is what was not rescored where the others were, which
+    is on the scale of the recall.
     """
-    scores = answer.scores[:, :k].astype(np.float64)
+    ids = np.concatenate([answer.ids[:, :k] for answer in answers])
+    scores = np.concatenate([answer.scores[:, :k].astype(np.float64) for answer in answers])
     if way.rescore is not None:
-        scores[np.arange(scores.shape[1]) >= answer.rescored[:, None]] = -np.inf
-    return scores
+        rescored = np.concatenate([answer.rescored for answer in answers])
+        scores[np.arange(scores.shape[1]) >= rescored[:, None]] = -np.inf
+    return ids, scores
 
 
 def joined_answers(parts: Sequence[Answer]) -> Answer:
