@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.diagnose.diagnose import diagnose
 from isthmus.diagnose.pairing import described, judge_pairing
+from isthmus.diagnose.second_model import TwoGroups
 
 Two = tuple[np.ndarray, np.ndarray]
 
@@ -109,6 +110,15 @@ def test_two_subjects_are_not_two_models() -> None:
     items[:300] += 3 * rng.standard_normal(48)
     found = judge_pairing(np.arange(800), _model(items, 1), _model(items, 2))
     assert found is not None and found.kind == "none"
+
+
+def test_a_subject_that_one_model_hardly_tells_is_no_second_model() -> None:
+    """As measured: Perl modules and libraries among Debian's packages, wordllama beside the mean of
+    GloVe vectors; and a twentieth of WordNet's glosses by another model."""
+    for few, apart, shared, left in ((34, 4.71, 0.74, 4.69), (36, 4.82, 0.89, 4.39),
+                                     (23, 2.96, 0.57, 2.91), (386, 3.0, 0.79, 2.15)):  # fmt: skip
+        assert not TwoGroups(np.arange(1000) < few, apart, shared, left).are_models
+    assert TwoGroups(np.arange(1000) < 32, 3.66, 0.23, 3.38).are_models
 
 
 def test_what_cannot_be_seen_is_said() -> None:
