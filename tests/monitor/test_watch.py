@@ -13,7 +13,7 @@ from isthmus import Bridge, Pairs, fit
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.encoders import ModelCanary, PrecomputedEncoder
 from isthmus.errors import InputError
-from isthmus.monitor import Observations, Watch, read_log, read_vectors
+from isthmus.monitor import Observations, Watch, read_log, read_vectors, write_monitor_report
 
 D = 8
 MODELS = np.random.default_rng(7)
@@ -60,6 +60,50 @@ def test_drift_alone_asks_for_a_new_fit(bridge: Bridge) -> None:
     watch.update(hits(0.85, 500, 3))
     assert watch.result().recommended[0] == "refit"
     assert "classifier drifted away from the reference" in watch.result().alarms
+
+
+def test_one_query_over_and_over_is_no_reason_to_fit_again(bridge: Bridge, tmp_path: Path) -> None:
+    watch = Watch(bridge, reference=rows(600, 1))
+    watch.update(Observations("1", np.repeat(rows(1, 2), 900, axis=0)))
+    found = watch.result()
+    assert found.difference is not None and found.difference.repeated == 1.0
+    assert found.alarms and found.recommended[0] == "nothing"
+    assert "100% of the newest vectors are one and the same" in found.recommended[1]
+    pytest.importorskip("plotly")
+    write_monitor_report(found, tmp_path / "watch.html", name="log")
+    assert "Not known: most of it is one query." in (tmp_path / "watch.html").read_text()
+
+
+def test_decimals_of_a_log_are_no_drift_and_lengths_are_called_lengths(bridge: Bridge) -> None:
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (rows(600, 1), rows(900, 2))]
+    cut, longer = (Watch(bridge, reference=unit[0]) for _ in range(2))
+    cut.update(Observations("1", np.trunc(unit[1] * 1e5) / np.float32(1e5)))
+    assert cut.result().alarms == ()
+    longer.update(Observations("1", 2 * unit[1]))
+    found = longer.result()
+    assert found.alarms == ("length drifted away from the reference",)
+    assert "only the lengths of vectors have changed" in found.recommended[1]
+
+
+def test_a_watch_that_saw_nothing_does_not_say_that_all_is_well(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    said = {}
+    for name, seen in {
+        "nothing": Observations("1"),
+        "answers": Observations("1", hit=((1.0, None),)),
+        "vectors": Observations("1", rows(50, 2)),
+    }.items():
+        watch = Watch(bridge)
+        watch.update(seen)
+        action, said[name] = watch.result().recommended
+        assert action == "nothing" and "than chance" not in said[name]
+        pytest.importorskip("plotly")
+        write_monitor_report(watch.result(), tmp_path / f"{name}.html", name=name)
+        assert "Not known yet." in (tmp_path / f"{name}.html").read_text()
+    assert "no line held a vector" in said["nothing"]
+    assert "no bound is of the answers" in said["answers"]
+    assert "50 are too few to look for drift" in said["vectors"]
 
 
 def test_vectors_that_break_the_contract_are_counted(bridge: Bridge) -> None:

@@ -132,6 +132,7 @@ def _canary_check() -> Schema:
 _DIFFERENCE = (
     "mean_shift",
     "covariance_change",
+    "repeated",
     "kernel_squared",
     "kernel_p",
     "classifier_accuracy",

@@ -25,6 +25,7 @@ from isthmus.monitor.sequential import MeanTest
 from isthmus.monitor.two_sample import SampleDifference, difference, discriminant, witness
 from isthmus.numeric import unit_rows
 from isthmus.spaces.profile import Profile
+from isthmus.spaces.ranges import NORM_TOLERANCE
 
 __all__ = ["FEWEST_REFERENCE", "Drift"]
 
@@ -110,8 +111,8 @@ class Drift:
         self._known = self._comparable(self.reference[:half])
         self._held = self._comparable(self.reference[half:])
         profile = Profile.of_rows(self.reference[:half], unit=self.unit)
-        lengths = np.linalg.norm(self.reference[half:].astype(np.float64), axis=1)
-        self._profile, self._lengths = profile, np.sort(lengths)
+        self._usual_length = float(np.median(np.linalg.norm(self.reference[half:], axis=1)))
+        self._lengths = np.sort(self._length_steps(self.reference[half:]))
         self._scores: dict[str, tuple[_Score, Matrix]] = {}
         self._put("distance", lambda rows: profile.coordinates(rows)[2])
         if len(self.learned_from):
@@ -146,9 +147,7 @@ class Drift:
     def _bet(self, rows: NDArray[Any]) -> None:
         wide = self._comparable(rows)
         ranks = {name: _ranks(held, score(wide)) for name, (score, held) in self._scores.items()}
-        ranks["length"] = _ranks(
-            self._lengths, np.linalg.norm(np.asarray(rows, np.float64), axis=1)
-        )
+        ranks["length"] = _ranks(self._lengths, self._length_steps(rows))
         for (name, _), test in self.tests.items():
             if name in ranks:
                 test.update(ranks[name])
@@ -168,6 +167,11 @@ class Drift:
 
     def _put(self, name: str, score: _Score) -> None:
         self._scores[name] = score, np.sort(score(self._held))
+
+    def _length_steps(self, rows: NDArray[Any]) -> Matrix:
+        """Lengths in steps of what rounding does to one: decimals of a log are no drift."""
+        lengths = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
+        return np.round(lengths / max(self._usual_length, 1e-300) / NORM_TOLERANCE)
 
     def _comparable(self, rows: NDArray[Any]) -> Matrix:
         wide = np.asarray(rows, np.float64)

@@ -14,6 +14,7 @@ from isthmus.monitor.two_sample import SampleDifference
 __all__ = ["Advice", "Monitored", "TestResult"]
 
 _SMALLEST_P = 1e-99
+_MOSTLY = 0.5
 Advice = str
 """``nothing``, ``refit`` or ``roll back``."""
 
@@ -115,6 +116,18 @@ class Monitored:
             return "roll back", f"live results break {' and '.join(broken)}"
         if self.retrieval is not None and self.retrieval.alarms:
             return "roll back", self.retrieval.alarms[0]
+        if self.alarms and self.difference is not None and self.difference.repeated > _MOSTLY:
+            return "nothing", (
+                f"{self.difference.repeated:.0%} of the newest vectors are one and the same, which "
+                "is a probe, a retry or a robot and no new demand: keep it out of the log, and "
+                "begin another watch"
+            )
+        if self.lengths_alone:
+            return "refit", (
+                "only the lengths of vectors have changed, and no bound is broken: see first "
+                "whether they are still normalised as they were; where cosine compares them, "
+                "nothing else is to be done"
+            )
         if self.alarms:
             return "refit", (
                 "what is asked has changed, and no bound is broken: fit again on a few new pairs, "
@@ -125,7 +138,26 @@ class Monitored:
                 f"nothing is known of {' and '.join(self.untested)}, and nothing else differs from "
                 "the reference by more than chance"
             )
-        return "nothing", "nothing differs from the reference by more than chance"
+        return "nothing", self.unknown or "nothing differs from the reference by more than chance"
+
+    @property
+    def unknown(self) -> str | None:
+        """Why the tests can say nothing yet; None where they can."""
+        if not any(test.n for test in self.tests) and self.canary is self.retrieval is None:
+            if self.results:
+                return "nothing was looked at: no bound is of the answers that came"
+            return "nothing was looked at: no line held a vector, an answer, trust or scores"
+        if self.rows and not any(_drifts(test) for test in self.tests):
+            return (
+                "no bound is broken; the first vectors of the stream become its reference, and "
+                f"{self.rows:,} are too few to look for drift"
+            )
+        return None
+
+    @property
+    def lengths_alone(self) -> bool:
+        """Whether only lengths of vectors drift, and no bound is broken."""
+        return {test.name for test in self.tests if test.alarm} == {"length"}
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON."""

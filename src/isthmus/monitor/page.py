@@ -66,6 +66,12 @@ def _page(found: Monitored, name: str) -> Page:
     tone, short = _ANSWERS[action]
     if action == "nothing" and found.untested:
         tone, short = "caution", "Not known: there are bounds that nothing tested."
+    elif action == "nothing" and found.alarms:
+        tone, short = "caution", "Not known: most of it is one query."
+    elif action == "nothing" and found.unknown:
+        tone, short = "caution", "Not known yet."
+    elif action == "refit" and found.lengths_alone:
+        short = "Yes, but the lengths of its vectors have changed."
     tiles = [
         Tile("vectors", count(found.rows)),
         Tile("answers", count(found.results)),

@@ -51,6 +51,8 @@ class SampleDifference:
     """Length of the difference of the means, in standard deviations of the reference."""
     covariance_change: float
     """Frobenius norm of the difference of the covariances, over that of the reference."""
+    repeated: float
+    """Share of the live rows that are one and the same row."""
     kernel_squared: float
     """Unbiased estimate of the squared maximum mean discrepancy."""
     kernel_p: float
@@ -83,6 +85,7 @@ def difference(
     return SampleDifference(
         float(np.linalg.norm(shift) / np.sqrt(len(shift))),
         float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-300)),
+        float(np.unique(y, axis=0, return_counts=True)[1].max()) / len(y),
         kernel,
         kernel_p,
         accuracy,
