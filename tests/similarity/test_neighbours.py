@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.similarity import cknna, knn_jaccard, mutual_knn, nearest
+from isthmus.similarity import cknna, knn_jaccard, mutual_knn, nearest, rsa
 from isthmus.similarity.neighbours import Neighbourhoods, shared
 
 
@@ -100,3 +100,27 @@ def test_bad_input(pair: Any) -> None:
     y[4] = 0
     with pytest.raises(InputError, match="y, row 4"):
         mutual_knn(x, y, 2)
+
+
+@pytest.mark.parametrize("measure", [mutual_knn, knn_jaccard, cknna, rsa])
+def test_functions_take_what_compare_takes(measure: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    y = x @ np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
+    wanted = measure(x, y)
+    torch = pytest.importorskip("torch")
+    pandas = pytest.importorskip("pandas")
+    for kind in (list, pandas.DataFrame, torch.tensor):
+        given = x.tolist() if kind is list else kind(x)
+        assert measure(given, y) == pytest.approx(wanted, abs=1e-6)
+    assert measure(torch.tensor(x, requires_grad=True), y) == pytest.approx(wanted, abs=1e-6)
+    spoilt = x.copy()
+    spoilt[7, 2] = np.nan
+    for bad, says in (
+        (spoilt, "x, row 7: the row is not finite"),
+        (x.astype(np.float64) * 1e200, "overflow float64"),
+        (x[:30], "30 and 40 rows"),
+        (x + 1j, "dtype complex"),
+        (x[:, 0], r"shape \(40,\)"),
+    ):
+        with np.errstate(over="ignore"), pytest.raises(InputError, match=says):
+            measure(bad, y)

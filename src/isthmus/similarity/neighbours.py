@@ -13,7 +13,7 @@ from isthmus.array_types import Floats, Indices
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
 from isthmus.similarity.measure import ANGLES, Computed, RowMeasure
-from isthmus.similarity.row_sample import RowSample
+from isthmus.similarity.row_sample import RowSample, rows_given
 from isthmus.spaces.scratch import blocks
 
 __all__ = ["DECLARED", "Neighbourhoods", "cknna", "knn_jaccard", "mutual_knn", "nearest"]
@@ -38,6 +38,7 @@ def nearest(rows: Floats, k: int, name: str = "x") -> Indices:
         >>> nearest(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), 1).ravel().tolist()
         [1, 0, 1]
     """
+    rows = rows_given(rows, name)
     n, d = rows.shape
     if not 1 <= k < n:
         raise InputError(
@@ -146,6 +147,7 @@ class Neighbourhoods:
         Raises:
             InputError: as `nearest`, or for sides of unequal numbers of rows.
         """
+        x, y = rows_given(x, "x"), rows_given(y, "y")
         if len(x) != len(y):
             raise InputError(f"the sides have {len(x)} and {len(y)} rows; they must pair")
         longer = max(k, min(k + spare, len(x) - 1))
@@ -247,6 +249,13 @@ def _directions(rows: Floats, name: str) -> tuple[NDArray[np.float64], NDArray[n
                 "a row of zeros has no direction, so no neighbours by cosine",
                 where=f"{name}, row {part.start + int(np.argmin(norms[part]))}",
                 mend="Drop such rows from both sides",
+            )
+        if not np.isfinite(norms[part]).all():
+            place = part.start + int(np.argmin(np.isfinite(norms[part])))
+            raise InputError(
+                "the row is not finite, or its squares overflow float64",
+                where=f"{name}, row {place}",
+                mend="Repair or drop it, or scale the vectors down",
             )
         centre += (1 / norms[part]) @ wide
     return norms, centre / len(rows)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.numeric import as_array, as_floating, to_numpy
 from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.null import Null, permutation_null
 
@@ -43,6 +44,22 @@ class RowSampling:
     rows: int = 1000
     k: int = 10
     permutations: int = 100
+
+
+def rows_given(rows: Any, name: str) -> NDArray[Any]:
+    """Rows ``(n, d)`` in float32 or float64 of what a user hands over: arrays, tensors, tables.
+
+    Raises:
+        InputError: for another shape, and as `as_array` and `as_floating`.
+    """
+    found = to_numpy(as_floating(as_array(rows, name), name))
+    if found.ndim != 2:
+        raise InputError(
+            f"the vectors have shape {found.shape}, expected (n, d)",
+            where=name,
+            mend="Reshape them: one row per item",
+        )
+    return found
 
 
 class RowSample:
@@ -83,7 +100,7 @@ class RowSample:
     ) -> None:
         if len(x) < 3:
             raise InputError(f"{len(x)} pair(s) of rows: similarity is defined from 3 on")
-        self.x, self.y = x, y
+        self.x, self.y = rows_given(x, "x"), rows_given(y, "y")
         self.k, self.permutations = k, permutations
         self.level, self.seed = level, seed
         self._shared: dict[Callable[[RowSample], Any], Any] = {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.similarity.measure import PATTERN, Computed, RowMeasure
-from isthmus.similarity.row_sample import RowSample
+from isthmus.similarity.row_sample import RowSample, rows_given
 
 __all__ = ["DECLARED", "Rdms", "correlation_distances", "rsa"]
 
@@ -28,6 +28,12 @@ def correlation_distances(rows: NDArray[np.floating], name: str = "x") -> Matrix
     wide = np.asarray(rows, dtype=np.float64)
     centred = wide - wide.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
+    if not np.isfinite(norms).all():
+        raise InputError(
+            "the row is not finite, or its squares overflow float64",
+            where=f"{name}, row {int(np.argmin(np.isfinite(norms)))}",
+            mend="Repair or drop it, or scale the vectors down",
+        )
     flat = norms <= 1e-12 * np.linalg.norm(wide, axis=1)
     if flat.any():
         raise InputError(
@@ -54,8 +60,12 @@ class Rdms:
         """From ``x (m, dx)`` and ``y (m, dy)``.
 
         Raises:
-            InputError: as `correlation_distances`, or where all distances of a side are equal.
+            InputError: as `correlation_distances`, for sides of unequal numbers of rows, or where
+                all distances of a side are equal.
         """
+        x, y = rows_given(x, "x"), rows_given(y, "y")
+        if len(x) != len(y):
+            raise InputError(f"the sides have {len(x)} and {len(y)} rows; they must pair")
         return cls(_ranked(x, "x"), _ranked(y, "y"))
 
     def correlation(self, order: NDArray[np.int64] | None = None) -> float:
