@@ -287,6 +287,32 @@ def test_an_index_is_built_as_another_was(postgres, sql, name):
         assert store.index_of("flat") == lists
 
 
+def test_an_index_takes_the_time_that_it_takes(sql, postgres, name):
+    """A role may have limits that fit questions; building waits here for another's transaction."""
+    role = f"short_{name}"
+    sql.execute(f"create role {role} login superuser")
+    limits = ("statement_timeout", "lock_timeout")
+    for limit in limits:
+        sql.execute(f"alter role {role} set {limit} = '1s'")
+    create_store(f"{postgres}#{name}", np.arange(30), {"v": gaussian(30)}).close()
+    try:
+        with (
+            psycopg.connect(postgres) as other,
+            open_store(f"{postgres.replace('postgres:', f'{role}:', 1)}#{name}") as store,
+        ):
+            other.execute(f"delete from {name} where id = 7")
+            ended = threading.Timer(2.5, other.rollback)
+            ended.start()
+            store.build_index("v")
+            ended.join()
+            assert store.index_of("v") == Index("hnsw")
+            with store._connections.lend() as connection:
+                for limit in limits:
+                    assert connection.execute(f"show {limit}").fetchone() == ("1s",)
+    finally:
+        sql.execute(f"drop role {role}")
+
+
 def test_an_index_has_a_widest_vector(postgres, name):
     rows = gaussian(2, 4001)
     with (

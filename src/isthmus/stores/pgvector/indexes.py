@@ -55,16 +55,21 @@ def build_index(connection: Any, home: Home, column: Column, index: Index, where
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in index.options
     )
-    connection.execute(
-        sql.SQL("create index concurrently on {} using {} ({} {}){}").format(
-            place(home),
-            sql.Identifier(index.kind),
-            sql.SQL("({}::halfvec({}))").format(
-                sql.Identifier(column.name), sql.Literal(column.dim)
-            )
-            if cast
-            else sql.Identifier(column.name),
-            sql.SQL(_OPCLASSES[home.half or cast, column.metric]),
-            sql.SQL(" with ({})").format(chosen) if index.options else sql.SQL(""),
-        )
+    asked = sql.SQL("create index concurrently on {} using {} ({} {}){}").format(
+        place(home),
+        sql.Identifier(index.kind),
+        sql.SQL("({}::halfvec({}))").format(sql.Identifier(column.name), sql.Literal(column.dim))
+        if cast
+        else sql.Identifier(column.name),
+        sql.SQL(_OPCLASSES[home.half or cast, column.metric]),
+        sql.SQL(" with ({})").format(chosen) if index.options else sql.SQL(""),
     )
+    # as long as it takes, whatever a role has set; a session of a pooler's is not ours to tell
+    limits = () if connection.isthmus_pooled else ("statement_timeout", "lock_timeout")
+    try:
+        for limit in limits:
+            connection.execute(f"set {limit} = 0")
+        connection.execute(asked)
+    finally:
+        for limit in () if connection.closed else limits:
+            connection.execute(f"reset {limit}")
