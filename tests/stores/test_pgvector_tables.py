@@ -249,3 +249,13 @@ def test_an_alias_of_one_of_several_vectors_shows_each_by_its_name(sql, postgres
         store.drop_column("body")
         store.swap_alias(view, f"{name}.new", f"{name}.newer")
         assert sql.execute(shown).fetchall() == [(1, "[1,0]", "[4]")]
+
+
+def test_a_table_whose_name_holds_a_dot_is_searched_but_not_moved(sql, postgres, name):
+    sql.execute(f'create table "{name}.docs" (id int primary key, v vector(2))')
+    sql.execute(f"""insert into "{name}.docs" values (1, '[1,0]')""")
+    with open_store(f"{postgres}#{name}%2Edocs") as store:
+        found = store.search(np.ones((1, 2), np.float32), 1, column="v")
+        assert found.ids.tolist() == [[1]]
+        with pytest.raises(UnsupportedError, match="holds a dot"):
+            with_second_column(store, "new")

@@ -33,6 +33,7 @@ _KEYS: dict[str, Key] = {
 _INVOKERS = 150_000
 """The server's version from which on a view can show its readers what they may see alone."""
 _READ_ONLY = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
+_UNTOLD = "its name holds a dot, which an alias takes for the one before a column: rename the table"
 _HALVED = re.compile(r'\(*(?:"((?:[^"]|"")+)"|(\w+))\)*::halfvec\(\d+\)\)*')
 """An expression that is indexed: a column of type vector, as halfvec."""
 _OTHER_VECTORS = ("sparsevec", "bit", "_float4", "_float8")
@@ -207,7 +208,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         frozenset(row[0] for row in found if row[7]),
         unlogged,
         secured,
-        _unmovable(connection, kind, secured, hidden, only_read),
+        _UNTOLD if "." in name else _unmovable(connection, kind, secured, hidden, only_read),
     )
 
 
