@@ -148,6 +148,14 @@ def test_doubled_and_missing_ids(sql, postgres, name):
             next(store.scan(batch=1))
 
 
+def test_an_id_that_is_empty_is_refused(sql, postgres, name):
+    foreign(sql, name, ["a", "", "c"], ROWS[:3], "text")
+    with open_store(f"{postgres}#{name}") as store:
+        for read in (store.scan, lambda: store.scan(column=None)):
+            with pytest.raises(InputError, match="an id is empty"):
+                list(read())
+
+
 @pytest.mark.parametrize(
     ("fragment", "message"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isthmus.errors import InputError
-from isthmus.stores.checks import checked_ids
+from isthmus.stores.checks import checked_ids, text_ids
 from isthmus.stores.pgvector.binary import unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import Table
@@ -35,21 +35,21 @@ class Reader:
         """The ids, and each field as the server's binary values, the id among them.
 
         Raises:
-            InputError: for an id that is null.
+            InputError: for an id that is null or empty.
         """
         with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
             result = cursor.execute(question).pgresult
             rows = range(result.ntuples)
             value = result.get_value  # no Python object of a whole row is made
             fields = [[value(row, field) for row in rows] for field in range(result.nfields)]
-        self._refuse_null(fields[0])
+        self._refuse_odd(fields[0])
         return unpack_ids(fields[0], key), fields
 
     def ids(self, question: Any, key: Key) -> Iterator[Ids]:
         """The ids that a query of ids alone gives, a bounded number at a time.
 
         Raises:
-            InputError: for an id that is null.
+            InputError: for an id that is null or empty.
         """
         with (
             self._connections.lend() as connection,
@@ -59,7 +59,7 @@ class Reader:
             cursor.execute(question)
             while found := cursor.fetchmany(_IDS_A_PAGE):
                 ids = [row[0] for row in found]
-                self._refuse_null(ids)
+                self._refuse_odd(ids)
                 yield checked_ids(ids, key, self._where)
 
     def batches(
@@ -86,9 +86,11 @@ class Reader:
             if len(ids) < batch:
                 return
 
-    def _refuse_null(self, ids: Sequence[Any]) -> None:
+    def _refuse_odd(self, ids: Sequence[Any]) -> None:
         if None in ids:
             raise InputError("an id is null", where=self._where, mend="Give every item an id")
+        if b"" in ids or "" in ids:
+            text_ids([""], self._where)
 
 
 def values_of(
