@@ -149,7 +149,7 @@ def test_callers_at_once_get_their_own_answers(ask: Asked) -> None:
 def test_vectors_that_break_the_contract_are_refused_and_counted(ask: Asked) -> None:
     code, error = ask("/v1/embeddings", {"input": ["1", "nan"]})
     assert code == 422
-    assert "row 1" in error["message"]
+    assert "text 'nan'" in error["message"]
     code, error = ask("/search", {"vectors": {"new": [[1.0] * (NEW_DIM - 1)]}})
     assert code == 422
     assert f"{NEW_DIM}" in error["message"]
@@ -164,7 +164,9 @@ def test_vectors_that_break_the_contract_are_refused_and_counted(ask: Asked) -> 
         ("/v1/embeddings", b"{", 400, "no JSON"),
         ("/v1/embeddings", b"[]", 400, "a JSON object"),
         ("/v1/embeddings", {}, 400, "a list of texts"),
-        ("/v1/embeddings", {"input": [[1, 2]]}, 400, "a list of texts"),
+        ("/v1/embeddings", {"input": [[1, 2]]}, 400, "check_embedding_ctx_length=False"),
+        ("/v1/embeddings", {"input": [1, 2]}, 400, "holds token numbers"),
+        ("/v1/embeddings", {"input": [None]}, 400, "a list of texts"),
         ("/v1/embeddings", {"input": [" "]}, 400, "none of them blank"),
         ("/v1/embeddings", {"input": ["1"] * 2049}, 400, "2,048 texts at the most"),
         ("/v1/embeddings", {"input": "1", "dimensions": 3}, 400, "'dimensions' is 8"),
@@ -199,7 +201,7 @@ def test_vectors_that_break_the_contract_are_refused_and_counted(ask: Asked) -> 
         ),
         ("/v1/embeddings", {"input": "1", "input_type": "query"}, 422, "'input_type'"),
     ],
-    ids=range(27),
+    ids=range(29),
 )
 def test_what_is_no_request_is_told(ask: Asked, path: str, body: Any, code: int, told: str) -> None:
     found, error = ask(path, body)

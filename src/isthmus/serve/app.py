@@ -233,6 +233,12 @@ async def _body(request: Request, known: Sequence[str]) -> dict[str, Any]:
 
 def _texts(given: Any, name: str) -> list[str]:
     found = cast("list[Any]", given) if isinstance(given, list) else []
+    if found and isinstance(found[0], (int, list)):
+        raise _Refused(
+            400,
+            f"'{name}' holds token numbers, and texts are needed: tell the client not to tokenise "
+            "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False).",
+        )
     if not found or not all(isinstance(text, str) and text.strip() for text in found):
         raise _Refused(400, f"'{name}' is a list of texts, none of them blank.")
     if len(found) > _MOST_QUERIES:
