@@ -325,3 +325,11 @@ def test_chosen_rows_are_those_rows() -> None:
     x[which[7], 2] = np.nan
     with pytest.raises(InputError, match=rf"x, row {which[7]}: .*NaN"):
         Moments(5, 3).update_rows(x, y, which)
+
+
+def test_a_side_without_columns_is_summed_as_nothing() -> None:
+    """Moments of one side alone, as the choice of the next items takes them."""
+    rows = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    alone = Moments.of(rows, rows[:, :0])
+    np.testing.assert_allclose(alone.xx, (rows - rows.mean(0)).T @ (rows - rows.mean(0)), atol=1e-4)
+    assert alone.yy.shape == (0, 0)

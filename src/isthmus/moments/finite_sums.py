@@ -53,6 +53,7 @@ def out_of_range(
     return found or any(
         bool(inexact(to_numpy(xp.max(spread), np.float64)[None], np.float32)[0])
         for spread in block.spread.values()
+        if spread.shape[0]
     )
 
 
