@@ -107,7 +107,7 @@ def test_the_value_on_a_binary_index_is_that_of_the_served_search(bridge: Bridge
 def test_the_bridge_is_judged_as_in_the_table_of_ways(bridge: Bridge) -> None:
     asked = Queries(sides(bridge.kind, "q_"))
     samples = unseen_samples(bridge, sides(bridge.kind), asked)
-    parts = held_out_parts(samples, bridge.kind, whole_index=True)
+    parts = held_out_parts(samples, bridge.kind, bridge.unseen_map(), whole_index=True)
     found = measure_robustness(
         parts.judging, bridge.unseen_map(), bridge.kind,
         way=("bridge", Way()), chosen=ChosenWays(), judging=JUDGING,
