@@ -188,6 +188,8 @@ class Browser:
         self.driver = webdriver.Chrome(
             options=options, service=webdriver.ChromeService(executable_path=driver)
         )
+        # some builds leave a window without a screen unfocused, and nothing in it matches :focus
+        self.cdp("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def cdp(self, command: str, **arguments: Any) -> dict[str, Any]:
         return self.driver.execute_cdp_cmd(command, arguments)
