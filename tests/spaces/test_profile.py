@@ -242,3 +242,14 @@ def test_a_few_odd_rows_may_be_of_the_model_and_many_show_another() -> None:
         assert profile.may_be(rows[:n])
     # of as many as 32 nothing odd is believed any more
     assert profile.is_foreign(odd) and not profile.may_be(odd)
+
+
+def test_rows_that_stand_twice_are_not_typical_of_themselves() -> None:
+    """A log names a query for every click: its copies say nothing of further queries."""
+    rng = np.random.default_rng(0)
+    turn = rng.standard_normal((96, 96)) * np.logspace(0, -2, 96)
+    rows = (rng.standard_normal((100, 96)) @ turn.T).astype(np.float32)
+    once = Profile.of_rows(rows, unit=True)
+    twice = Profile.of_rows(np.concatenate([rows, rows[rng.permutation(100)]]), unit=True)
+    assert once.typical is not None and twice.typical is not None
+    assert twice.typical == pytest.approx(once.typical, rel=0.05)

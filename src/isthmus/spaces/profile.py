@@ -97,9 +97,11 @@ class Profile:
             raise InputError(f"a profile needs 2 rows or more, got {len(rows)}", where=where)
         lengths = row_norms(rows)
         held = np.zeros(len(rows), dtype=np.bool_)
-        if len(rows) >= _FEWEST_ROWS:
-            # every fifth, or enough of them: unseen rows say what is typical
-            held[4 :: max(5, len(rows) // _MOST_HELD)] = True
+        numbers: dict[bytes, int] = {}
+        number = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
+        if len(numbers) >= _FEWEST_ROWS:
+            # every fifth, or enough of them: unseen rows say what is typical, and no copy is seen
+            held = number % max(5, len(numbers) // _MOST_HELD) == 4
         seen = rows[~held]
         d = seen.shape[1]
         r, m = min(_FULL, max(d // 16 - 1, min(d, 7))), max(1, min(_EMPTY, d // 6))
